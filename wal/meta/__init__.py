@@ -1,0 +1,1 @@
+"""Metadata stores: small records under compare-and-set, with leases and watches."""

@@ -1,0 +1,1 @@
+"""Object stores: where blocks, fences and checkpoints lie."""
