@@ -1,0 +1,1 @@
+"""Hand-written codecs for the messages that carry records: views of the frame in, buffers out."""
