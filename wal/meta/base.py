@@ -1,7 +1,8 @@
 """What the log and the gateway ask of a metadata store: get, list, txn, watch, lease.
 
-Keys are `/`-separated strings, values at most 1 MiB. Every change raises the store's revision by one per transaction; a
-key carries the revision of its last change. All methods may raise `wal.errors.Unavailable` (outcome unknown).
+Keys are `/`-separated strings, values at most 1 MiB. Every change raises the store's revision by one per
+transaction; a key carries the revision of its last change. All methods may raise `wal.errors.Unavailable`
+(outcome unknown).
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -57,7 +58,9 @@ Operation = Put | Delete | Read
 
 
 class TxnResult(NamedTuple):
-    """succeeded: all compares held and all operations were done; revision: the store's now; reads: one list a Read."""
+    """succeeded: all compares held and all operations were done; revision: the store's now; reads: one list a
+    Read.
+    """
 
     succeeded: bool
     revision: int
@@ -97,15 +100,22 @@ class MetaStore(Protocol):
         """The newest value of the key; None where there is none. Linearizable."""
 
     async def list(self, prefix: str) -> tuple[Sequence[KeyValue], int]:
-        """All records whose key begins with `prefix`, in key order, and the store's revision as of the same moment."""
+        """All records whose key begins with `prefix`, in key order, and the store's revision as of the same
+        moment.
+        """
 
     async def txn(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> TxnResult:
-        """Do all operations if all compares hold, atomically and durably; otherwise none."""
+        """Do all operations if all compares hold, atomically and durably; otherwise none.
+
+        A put whose lease is gone makes the transaction fail like a compare. No key is written twice in one
+        transaction (ValueError).
+        """
 
     def watch(self, prefix: str, after: int) -> AsyncIterator[Change]:
         """Every change to keys with `prefix` at a revision above `after`, in order, without gaps, for ever.
 
-        Raises WatchGap where the store no longer has them all: list again, then watch from the list's revision.
+        Raises WatchGap where the store no longer has them all: list again, then watch from the list's
+        revision.
         """
 
     async def lease(self, ttl_s: float) -> Lease:

@@ -1,7 +1,8 @@
 """What the log asks of an object store: five methods, every one of which may be repeated.
 
-Keys are `/`-separated printable ASCII without empty parts; no key is a directory of another. Objects are immutable:
-`put_if_absent` is the only way one comes into being. Implementations do not retry; wrappers do.
+Keys are `/`-separated printable ASCII without empty parts; no key is a directory of another. No part begins
+with a dot; a part has at most 255 characters, a key at most 1,024. Objects are immutable: `put_if_absent` is
+the only way one comes into being. Implementations do not retry; wrappers do.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -11,7 +12,10 @@ from wal.types import Buffer
 
 
 class ObjectExists(Exception):
-    """`put_if_absent` found an object under the key: ours from an earlier try, or a rival's. Read it back to know."""
+    """`put_if_absent` found an object under the key: ours from an earlier try, or a rival's.
+
+    Read it back to know; it is durable by then.
+    """
 
 
 class ObjectMissing(Exception):
@@ -38,7 +42,10 @@ class ObjectStore(Protocol):
         """The whole object. Raises ObjectMissing."""
 
     async def get_range(self, key: str, start: int, length: int) -> bytes:
-        """Bytes `start` to `start + length` of the object, fewer where it ends before. Raises ObjectMissing."""
+        """Bytes `start` to `start + length` of the object, fewer where it ends before.
+
+        Raises ObjectMissing.
+        """
 
     def list(self, prefix: str, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         """All objects whose key begins with `prefix` and is greater than `start_after`, in key order.
