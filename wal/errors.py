@@ -10,7 +10,10 @@ class Fenced(WalError):
 
 
 class Unavailable(WalError):
-    """The outcome is unknown, or a store does not answer. The same call may be repeated; it may have happened."""
+    """The outcome is unknown, or a store does not answer.
+
+    The same call may be repeated; it may have happened.
+    """
 
 
 class Closed(WalError):
@@ -38,4 +41,6 @@ class Corrupt(WalError):
 
 
 class StoreRefused(WalError):
-    """A store does not keep what the log needs (create-if-absent, durability, the cluster's id); do not start on it."""
+    """A store does not keep what the log needs (create-if-absent, durability, the cluster's id); do not start
+    on it.
+    """
