@@ -1,0 +1,60 @@
+"""Producer ids are never given out twice, whoever asks and whoever dies."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.producer_ids import COUNTER_KEY, PRODUCER_IDS_MAX, ProducerIds, decode_counter, encode_counter
+from wal.clock import SystemClock
+from wal.errors import Corrupt
+from wal.meta.base import Put
+from wal.meta.memory import MemoryMetaStore
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "metadata"
+
+
+def test_the_stored_bytes_stay_readable() -> None:
+    golden = bytes.fromhex((GOLDEN / "producer-counter-1.hex").read_text())
+    assert encode_counter(3_000) == golden
+    assert decode_counter(golden) == 3_000
+
+
+@given(st.integers(0, PRODUCER_IDS_MAX))
+def test_the_counter_is_read_as_it_was_written(following: int) -> None:
+    assert decode_counter(encode_counter(following)) == following
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_counter_or_corrupt(data: bytes) -> None:
+    with suppress(Corrupt):
+        assert 0 <= decode_counter(data) <= PRODUCER_IDS_MAX
+
+
+async def test_ids_differ_across_nodes_restarts_and_ranges() -> None:
+    meta = MemoryMetaStore(SystemClock())
+    taken: list[int] = []
+    for _ in range(3):
+        nodes = [ProducerIds(meta, range_size=10) for _ in range(3)]
+        taken += await asyncio.gather(*(node.take() for node in nodes for _ in range(15)))
+    assert len(set(taken)) == len(taken) == 3 * 3 * 15
+    assert min(taken) >= 0
+
+
+async def test_a_range_costs_one_change_of_the_metadata() -> None:
+    meta = MemoryMetaStore(SystemClock())
+    ids = ProducerIds(meta)
+    assert [await ids.take() for _ in range(1000)] == list(range(1000))
+    found = await meta.get(COUNTER_KEY)
+    assert found is not None and found.revision == 1
+    assert await ids.take() == 1000
+
+
+async def test_used_up_numbers_are_an_error_and_not_used_again() -> None:
+    meta = MemoryMetaStore(SystemClock())
+    await meta.txn((), (Put(COUNTER_KEY, encode_counter(PRODUCER_IDS_MAX - 5)),))
+    with pytest.raises(Corrupt, match="no producer ids left"):
+        await ProducerIds(meta).take()
