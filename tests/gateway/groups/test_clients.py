@@ -57,6 +57,8 @@ def consuming(address: str, **settings: Any) -> Iterator[KafkaConsumer]:
     }
     consumer = KafkaConsumer("t", **{**defaults, **settings})
     try:
+        # A member that joins before it knows the topic joins again at once; see kafka_python's findings.
+        assert consumer.partitions_for_topic("t")
         yield consumer
     finally:
         consumer.close(autocommit=False)
