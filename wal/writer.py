@@ -389,11 +389,6 @@ class Writer:
         self._next_recorded = True
         self._pump()
 
-    @property
-    def next_recorded(self) -> bool:
-        """The segment after the current one is recorded in the metadata store."""
-        return self._next_recorded
-
 
 def _again(error: WalError) -> WalError:
     """The same error for another caller: exceptions carry a traceback and must not be shared."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.stream_ids import COUNTER_KEY, RANGE_SIZE, StreamIds, decode_counter, encode_counter
+from gateway.number_ranges import RANGE_SIZE
+from gateway.stream_ids import COUNTER, StreamIds
 from tests.support.manual_clock import ManualClock
 from wal.errors import Corrupt, Unavailable
 from wal.meta.base import Compare, Operation, Put, TxnResult
@@ -77,13 +78,13 @@ async def test_a_range_that_may_have_been_taken_is_not_taken_again() -> None:
 
 
 def test_the_counter_is_stored_as_it_has_always_been() -> None:
-    assert encode_counter(2024).hex() == (GOLDEN / "stream-counter-1.hex").read_text().strip()
-    assert decode_counter(encode_counter(2024)) == 2024
+    assert COUNTER.encode(2024).hex() == (GOLDEN / "stream-counter-1.hex").read_text().strip()
+    assert COUNTER.decode(COUNTER.encode(2024)) == 2024
 
 
-@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x01", encode_counter(5), encode_counter(2**63)])
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x01", COUNTER.encode(5), COUNTER.encode(2**63)])
 async def test_a_counter_that_cannot_be_read_gives_no_numbers(data: bytes) -> None:
     meta = new_meta()
-    await meta.txn([], [Put(COUNTER_KEY, data)])
-    with pytest.raises(Corrupt, match=COUNTER_KEY):
+    await meta.txn([], [Put(COUNTER.key, data)])
+    with pytest.raises(Corrupt, match=COUNTER.key):
         await StreamIds(meta).take(1)
